@@ -13,6 +13,7 @@ from collector.commands.exits import exit_unless_complete, print_outcome
 from collector.commands.logged_run import run_logged
 from collector.commands.options import EVERY, HISTORY, OUTPUT, PLACE, SERIES, Options, with_logged_options
 from collector.logs import set_level
+from collector.machine.open_limit import raise_open_limit
 from collector.monitoring.sd_notify import NotifySocket
 from collector.pipeline.outcome import Outcome
 from collector.pipeline.service import ServeOptions, serve
@@ -47,6 +48,7 @@ def run(
       # no history, elsewhere
       collector run --mode live --data-dir /srv/candles
     """
+    raise_open_limit()
     allowed = ServeOptions(allow_trim=allow_trim, allow_replace=allow_replace, allow_shard=allow_shard)
     outcome = _collect(options, allowed, once=False)
     print_outcome(options, outcome)

@@ -8,7 +8,6 @@ deleted at any time, and are optional on a read-only disk.
 """
 
 import os
-import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +16,11 @@ import attrs
 import msgspec
 
 from collector.feeder.arrow_ipc import NotArrow
+from collector.feeder.checksum import crc32
 from collector.feeder.columns import Columns, as_one, parse_stream
-from collector.feeder.csv_tail import CsvReader, FileStat
+from collector.feeder.csv_tail import CsvReader
 from collector.machine.disk import LOCK_EXCLUSIVE, LOCK_NOW, Disk
+from collector.machine.file_stat import FileStat
 from collector.machine.own_files import make_directory, open_own, remove_if_there
 
 _DIRECTORY = Path(".collector", "arrow")
@@ -49,7 +50,7 @@ def read_cache(lines: CsvReader) -> CachedRows | None:
     """The copy of a file if it is whole; whether it is still true is up to the caller."""
     try:
         content = _content(lines.disk, _place(lines.path), _SMALLEST + 2 * lines.stamp.size)
-        if zlib.crc32(memoryview(content)[:-_SUM]) != int.from_bytes(content[-_SUM:]):
+        if crc32(memoryview(content)[:-_SUM]) != int.from_bytes(content[-_SUM:]):
             return None
         blocks, note = parse_stream(content)
         return CachedRows(blocks, msgspec.json.decode(note[:-_SUM], type=CachedPrefix))
@@ -73,7 +74,7 @@ def write_cache(disk: Disk, path: Path, streams: Iterable[bytes], extent: Cached
             disk.lock(file, LOCK_EXCLUSIVE | LOCK_NOW)
             checksum = 0
             for piece in (*as_one(streams), msgspec.json.encode(extent)):
-                checksum = zlib.crc32(piece, checksum)
+                checksum = crc32(piece, checksum)
                 disk.write(file, piece)
             disk.write(file, checksum.to_bytes(_SUM))
             if not _RENAMES_CLOSED:

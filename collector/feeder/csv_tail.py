@@ -7,7 +7,6 @@ over it is another file. Reading is by position: a mapped file that is cut short
 import errno
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,32 +15,14 @@ import attrs
 
 from collector.core.errors import NotReadable
 from collector.core.rows import HEADER, open_of_line
+from collector.feeder.checksum import crc32
 from collector.feeder.timestamps import check_times
 from collector.machine.disk import NO_WAIT, Disk
+from collector.machine.file_stat import FileStat
 
 _CHUNK = 3 * 1024 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
 _TAIL = 4096
-_TICK_NS = 50_000_000  # a tick has 1 to 10 ms
 _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
-
-
-@attrs.frozen
-class FileStat:
-    """The stat of a file, and when it was taken."""
-
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int  # unlike the time of modification, nobody can set it back
-    made_ns: int = attrs.field(eq=False)  # when the system was asked
-
-    def proves(self, later: "FileStat") -> bool:
-        """Whether the file is the same as at the later stat.
-
-        The system's times advance in ticks. A second change within one tick leaves no trace in them, so the stamp of a
-        file that had changed just before proves nothing.
-        """
-        return self == later and self.made_ns - self.changed_ns > _TICK_NS
 
 
 @attrs.frozen
@@ -127,7 +108,7 @@ class CsvReader:
         """The CRC-32 of so many bytes from the beginning."""
         crc = 0
         for start in range(0, size, _CHUNK):
-            crc = zlib.crc32(self.disk.read(self._file, min(_CHUNK, size - start), start), crc)
+            crc = crc32(self.disk.read(self._file, min(_CHUNK, size - start), start), crc)
         return crc
 
     def _row_end(self, place: int) -> int:
@@ -182,7 +163,7 @@ def _lines(disk: Disk, path: Path, file: int) -> CsvReader:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(found.st_mode):
         raise not_readable(path, "it is not a regular file")
-    stamp = FileStat(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, made_ns)
+    stamp = FileStat.of(found, made_ns)
     head = disk.read(file, len(HEADER), 0)
     if head != HEADER and not HEADER.startswith(head.rstrip(b"\0")):
         raise not_readable(path, "its first line is not the header of a candle file")

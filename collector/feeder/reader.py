@@ -8,7 +8,6 @@ So any change by anybody is noticed. Small files are parsed each time; larger on
 when the rows behind it have become a sixteenth of it.
 """
 
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import polars as pl
 
 from collector.core.rows import HEADER
 from collector.feeder.arrow_cache import CachedPrefix, CachedRows, read_cache, write_cache
+from collector.feeder.checksum import crc32
 from collector.feeder.columns import Columns, between, parse_rows, parse_stream, to_dataframe, to_streams
 from collector.feeder.csv_tail import CsvReader, not_readable, open_csv
 from collector.machine.disk import Disk
@@ -124,7 +124,7 @@ class _Reading:
     def __init__(self, lines: CsvReader, start: int, end: int, old: FileSnapshot | None = None) -> None:
         self._lines, self._start, self._end = lines, start, end
         self._after_ms = old.blocks[-1].times[-1] if old and old.blocks else -1
-        self._checksum = old.extent.checksum if old and old.extent else zlib.crc32(HEADER)
+        self._checksum = old.extent.checksum if old and old.extent else crc32(HEADER)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         try:
@@ -138,7 +138,7 @@ class _Reading:
     def _pieces(self) -> Iterator[bytes]:
         for piece in self._lines.rows(self._start, self._end):
             self._start += len(piece)
-            self._checksum = zlib.crc32(piece, self._checksum)
+            self._checksum = crc32(piece, self._checksum)
             yield piece
             del piece  # as where it was read
 

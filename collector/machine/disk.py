@@ -14,7 +14,9 @@ import sqlite3
 import time
 from pathlib import Path
 
+from collector.machine.file_stat import FileStat
 from collector.machine.file_systems import sync_whole
+from collector.machine.open_limit import most_open
 
 try:
     import fcntl
@@ -139,6 +141,15 @@ class Disk:
     def now_ns(self) -> int:
         """The clock that sets file times."""
         return time.time_ns()
+
+    def names_stat(self, directory: Path) -> FileStat:
+        """What tells whether a name in a directory has changed."""
+        made_ns = self.now_ns()
+        return FileStat.of(directory.stat(), made_ns)
+
+    def most_open(self) -> int:
+        """How many descriptors this process may have; 0 where the system does not say."""
+        return most_open()
 
     def names(self, directory: Path | int) -> list[str]:
         """The names in a directory, sorted."""

@@ -38,6 +38,7 @@ class AppendBatch:
 
         Full files, under the limit, are replaced together.
         """
+        self._files.kept.look()
         full: dict[Series, list[Confirmed]] = {}
         for candle in candles:
             file = self._files[candle.series]
@@ -61,7 +62,7 @@ class AppendBatch:
     def _append(self, candle: Confirmed, file: SeriesFile) -> None:
         self._files.thread.step("appending to", file.path)
         try:
-            file.append(candle.rows)
+            file.append(candle.rows, self._files.kept.get(file.path))
         except FileChangedError:
             self.others.append(candle)
         except SkipFile as refusal:

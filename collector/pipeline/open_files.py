@@ -9,8 +9,8 @@ A file that changes behind our back is opened again (`reopen`); one that is fore
 alone, and its series is no longer collected.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import attrs
@@ -31,6 +31,7 @@ from collector.pipeline.disk_thread import DiskThread
 from collector.pipeline.flush_queue import FlushQueue
 from collector.storage.csv_store import Store
 from collector.storage.inspection import Checkpoint
+from collector.storage.kept_files import KeptFiles
 from collector.storage.quarantine import Piece
 from collector.storage.series_file import FileChangedError, SeriesFile
 from collector.storage.sync_many import FileSystems
@@ -53,8 +54,13 @@ class OpenFiles:
     _spares_long: bool  # files longer than the limit keep their rows
     changes: Changes = attrs.field(factory=Changes)
     _files: dict[Series, SeriesFile] = attrs.field(factory=dict)
+    kept: KeptFiles = attrs.field(init=False)
     # The newest close on record. The exchange's clock had passed it, whatever an answer claims about the time.
     _passed_ms: int = attrs.field(init=False)
+
+    @kept.default
+    def _none_kept(self) -> KeptFiles:
+        return KeptFiles(self.store.disk, self.store.directory)
 
     @_passed_ms.default
     def _newest_close(self) -> int:
@@ -66,6 +72,15 @@ class OpenFiles:
 
     def __getitem__(self, series: Series) -> SeriesFile:
         return self._files[series]
+
+    @asynccontextmanager
+    async def closed_at_end(self) -> AsyncIterator[None]:
+        """Lets go of what stays open, however it ends."""
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.thread.run("closing files in", self.store.directory, self.kept.close)
 
     def __iter__(self) -> Iterator[Series]:
         return iter(self._files)

@@ -147,17 +147,18 @@ class Writer:
     async def write(self, channel: trio.MemoryReceiveChannel[Event]) -> None:
         """Writes events until every sender has closed, then flushes all."""
         self._channel = channel
-        with channel:
-            while await self._take_one(channel):
-                for series in self._buffer.take_due(trio.current_time()):
-                    await self._write_ready(series)
-                await self._flusher.run_due(busy=self.queued > 0)
-        for series, ready in self._buffer.drain():
-            await self._write(series, ready)
-        for series in [*self._files]:
-            with _skipped_if_refused(series, self._skip):
-                await self._files.restore(series)
-        await self._flusher.save_all()
+        async with self._files.closed_at_end():
+            with channel:
+                while await self._take_one(channel):
+                    for series in self._buffer.take_due(trio.current_time()):
+                        await self._write_ready(series)
+                    await self._flusher.run_due(busy=self.queued > 0)
+            for series, ready in self._buffer.drain():
+                await self._write(series, ready)
+            for series in [*self._files]:
+                with _skipped_if_refused(series, self._skip):
+                    await self._files.restore(series)
+            await self._flusher.save_all()
 
     async def _take_one(self, channel: trio.MemoryReceiveChannel[Event]) -> bool:
         """Handles the next event unless something is due before.

@@ -71,10 +71,13 @@ class SeriesFile(DurableFile):
         """Whether old rows give way to the next one."""
         return self.keep is not None and self.rows >= self.keep
 
-    def append(self, rows: Rows) -> None:
+    def append(self, rows: Rows, kept: int | None = None) -> None:
         """Appends rows behind all that the file holds, with one write.
 
         A file that is full is replaced, which is made durable as `trim` says.
+
+        Args:
+            kept: a descriptor of the file, to append to, that stays open.
         """
         if rows.covered[0].start_ms < self.end_ms:
             raise ValueError("rows that do not continue a file cannot be appended")
@@ -83,7 +86,7 @@ class SeriesFile(DurableFile):
             return
         text, disk = rows.text if self.size else HEADER + rows.text, self.files.disk
         try:  # not `with map_file_errors`: at a minute's end this runs by the thousand
-            file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            file = disk.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) if kept is None else kept
             try:
                 self._expect_size(disk.size(file))
                 if not self.size:
@@ -91,7 +94,8 @@ class SeriesFile(DurableFile):
                 vouched = self.vouched if self.synced < self.size else Vouched(self.held, os.fstat(file).st_mtime_ns)
                 self._write_whole(file, text)
             finally:
-                disk.close(file)
+                if kept is None:
+                    disk.close(file)
         except OSError as error:
             raise file_error(disk, self.path, error) from error
         self.vouched = vouched

@@ -4,7 +4,7 @@ import errno
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from collector.storage.opening import Finding
 from collector.storage.series_file import SeriesFile
 from tests.simulation.machine import InlineThreads
 from tests.support.candles import BTC, T0, content, joined, row, rows, span, spans
-from tests.support.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, RecordingDisk, RefusingDisk
+from tests.support.disks import BreakingDisk, DeafDisk, FreezingDisk, FullDisk, PatientDisk, RecordingDisk, RefusingDisk
 from tests.support.market import ClockByHand
 
 NOW = T0 + 10**9
@@ -105,6 +105,10 @@ class Bench:
 
     async def exchange_ms(self, _: int) -> int:
         return self.now_ms
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 async def write_all(writer: Writer, *events: Event) -> None:
@@ -425,6 +429,53 @@ async def test_a_file_that_somebody_removes_is_begun_anew(bench: Bench) -> None:
     assert bench.data == content(rows(10, 20))
     assert bench.held == spans(10, 20)
     assert bench.coverage.due(BTC, NOW) == spans(0, 10) | spans(20, 1000)
+
+
+def _copied_aside(path: Path) -> None:
+    aside = path.with_name("aside")
+    shutil.copyfile(path, aside)
+    aside.replace(path)
+
+
+def _linked_elsewhere(path: Path) -> None:
+    place = path.parent / "elsewhere"
+    place.mkdir()
+    shutil.move(path, place / path.name)
+    path.symlink_to(place / path.name)
+
+
+@pytest.mark.parametrize("change", [_copied_aside, _linked_elsewhere])
+async def test_a_candle_goes_into_the_file_that_has_the_name_by_then(
+    bench: Bench, change: Callable[[Path], None]
+) -> None:
+    disk = bench.disk = PatientDisk()
+    async with opened_writer(bench) as writer:
+        await writer.handle((confirmed(0),))
+        for place in (1, 2):
+            await writer.handle((confirmed(place),))
+        assert disk.opened.count("BTCUSDT_1.csv") == 2  # to make it, and to keep it open
+        change(bench.directory / "BTCUSDT_1.csv")
+        await writer.handle((confirmed(3),))
+    assert bench.data == content(rows(0, 4))
+
+
+@pytest.mark.parametrize("failure", [None, OSError(errno.EIO, "Input/output error")])
+async def test_no_file_stays_open_when_the_writer_ends(bench: Bench, failure: OSError | None) -> None:
+    class Failing(PatientDisk):
+        def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+            if failure and data == row(2).text:
+                raise failure
+            super().write(file, data, at)
+
+    bench.disk = Failing()
+    async with opened_writer(bench) as writer:
+        before = open_descriptors()
+        await writer.handle((confirmed(0),))
+        await writer.handle((confirmed(1),))
+        assert open_descriptors() == before + 1
+        with pytest.raises(StorageError) if failure else nullcontext():
+            await write_all(writer, (confirmed(2),))
+        assert open_descriptors() == before
 
 
 def _with_stranger(data: bytes) -> bytes:

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+import attrs
+
 from collector.machine.disk import Disk
+from collector.machine.file_stat import FileStat
 from collector.storage.csv_store import Store
 
 
@@ -101,6 +104,26 @@ class CountingDisk(Disk):
         piece = super().read(file, size, at)
         self.pieces.append(len(piece))
         return piece
+
+
+class PatientDisk(Disk):
+    """Looks at names long after they have changed, without waiting for it; knows the names of what was opened."""
+
+    most, after_ns = 100, 10 * 10**9
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    def open(self, path: Path | str, flags: int, mode: int = 0o644, within: int | None = None) -> int:
+        self.opened.append(Path(path).name)
+        return super().open(path, flags, mode, within)
+
+    def names_stat(self, directory: Path) -> FileStat:
+        found = super().names_stat(directory)
+        return attrs.evolve(found, made_ns=found.changed_ns + self.after_ns)
+
+    def most_open(self) -> int:
+        return self.most
 
 
 class BreakingDisk(Disk):

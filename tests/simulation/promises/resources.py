@@ -15,7 +15,7 @@ _MORE = 150  # objects of a class: what is known of files grows by a span now an
 # what was repaired.
 _CORRECTED = 12 * 2 * MOST
 _REMEMBERED = {"collector.core.spans.Span": 1200 + _CORRECTED, "collector.core.spans.Spans": 1200}
-_TASKS, _DESCRIPTORS = 24, 6  # some requests may be under way, each with tasks at both ends
+_TASKS, _DESCRIPTORS = 24, 6 + 8  # some requests may be under way, each with tasks at both ends; files are kept open
 
 
 @attrs.frozen
