@@ -8,7 +8,7 @@ deleted at any time, and are optional on a read-only disk.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,8 +58,11 @@ def read_cache(lines: CsvReader) -> CachedRows | None:
         return None
 
 
-def write_cache(disk: Disk, path: Path, streams: Iterable[bytes], extent: CachedPrefix) -> None:
+def write_cache(disk: Disk, path: Path, streams: Iterable[bytes], extent: Callable[[], CachedPrefix]) -> None:
     """Writes streams of rows as the copy of a file, and which bytes of the file they are.
+
+    Args:
+        extent: asked when all streams are written.
 
     Raises:
         OSError: it could not be written; what was there is still there.
@@ -73,7 +76,7 @@ def write_cache(disk: Disk, path: Path, streams: Iterable[bytes], extent: Cached
         try:
             disk.lock(file, LOCK_EXCLUSIVE | LOCK_NOW)
             checksum = 0
-            for piece in (*as_one(streams), msgspec.json.encode(extent)):
+            for piece in _content_of(streams, extent):
                 checksum = crc32(piece, checksum)
                 disk.write(file, piece)
             disk.write(file, checksum.to_bytes(_SUM))
@@ -87,6 +90,11 @@ def write_cache(disk: Disk, path: Path, streams: Iterable[bytes], extent: Cached
         with suppress(OSError):
             remove_if_there(disk, new)
         raise
+
+
+def _content_of(streams: Iterable[bytes], extent: Callable[[], CachedPrefix]) -> Iterator[memoryview | bytes]:
+    yield from as_one(streams)
+    yield msgspec.json.encode(extent())
 
 
 def _clear(disk: Disk, place: Path) -> None:

@@ -15,11 +15,14 @@ import polars as pl
 from collector.core.rows import COLUMNS
 from collector.feeder.arrow_ipc import END, NotArrow, head, layout
 from collector.feeder.timestamps import check_times
+from collector.machine.workers import Workers, processors
 
 NAMES = tuple(name for name in COLUMNS if name != "datetime")
 _FORMATS = ("q", *"dddddd")
 _NUMBERS = {"timestamp": pl.Int64} | dict.fromkeys(NAMES[1:], pl.Float64)
 _MANY = 20_000  # rows in a batch, at least
+_AT_ONCE = 2  # pieces: polars divides each among all processors, and the second keeps them busy at both ends of that
+_OUT_OF_ORDER = "its timestamps do not increase"
 _PLACES = [COLUMNS.index(name) for name in NAMES]
 _TEXT = {name: _NUMBERS.get(name, pl.String) for name in COLUMNS}
 
@@ -113,20 +116,27 @@ def parse_rows(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         ValueError: they are not rows of candles, each later than the one before; the text says why.
     """
     last_ms = -1
-    for piece in pieces:
-        try:
-            numbers = pl.read_csv(piece, has_header=False, schema=_TEXT, columns=_PLACES, quote_char=None)
-        except pl.exceptions.PolarsError as error:
-            raise ValueError(f"a row is not one of numbers ({str(error).splitlines()[0]})") from error
-        del piece  # as where it was read
-        if sum(numbers.null_count().row(0)):  # an empty line is a row of nulls
-            raise ValueError("a row is not whole")
+    for numbers in Workers(min(_AT_ONCE, processors())).each(_parsed, pieces):
         times = numbers["timestamp"]
-        if times[0] <= last_ms or not (times.slice(1) > times.head(-1)).all():
-            raise ValueError("its timestamps do not increase")
+        if times[0] <= last_ms:
+            raise ValueError(_OUT_OF_ORDER)
         check_times(times[0], times[-1])
         last_ms = times[-1]
         yield numbers
+
+
+def _parsed(piece: bytes) -> pl.DataFrame:
+    """The numbers in one piece, each column in one part of memory."""
+    try:
+        numbers = pl.read_csv(piece, has_header=False, schema=_TEXT, columns=_PLACES, quote_char=None)
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"a row is not one of numbers ({str(error).splitlines()[0]})") from error
+    if sum(numbers.null_count().row(0)):  # an empty line is a row of nulls
+        raise ValueError("a row is not whole")
+    times = numbers["timestamp"]
+    if not (times.slice(1) > times.head(-1)).all():
+        raise ValueError(_OUT_OF_ORDER)
+    return numbers.rechunk()
 
 
 def to_streams(frames: Iterable[pl.DataFrame]) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ So any change by anybody is noticed. Small files are parsed each time; larger on
 when the rows behind it have become a sixteenth of it.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from collector.core.rows import HEADER
 from collector.feeder.arrow_cache import CachedPrefix, CachedRows, read_cache, write_cache
 from collector.feeder.checksum import crc32
 from collector.feeder.columns import Columns, between, parse_rows, parse_stream, to_dataframe, to_streams
-from collector.feeder.csv_tail import CsvReader, not_readable, open_csv
+from collector.feeder.csv_tail import CsvReader, not_readable, open_csv, refused
 from collector.machine.disk import Disk
 
 _WORTH_COPYING = 16 * 1024  # bytes of text; less is read as quickly as a copy is opened
@@ -110,11 +111,13 @@ def _read_whole(lines: CsvReader, old: FileSnapshot) -> FileSnapshot:
     """The old snapshot and the rows behind it as one, copied where that is worth it and possible."""
     start = old.extent.size if old.extent else len(HEADER)
     reading = _Reading(lines, start, lines.size, old)
-    streams = list(to_streams(_chained(old, reading)))
-    base = CachedRows(_parsed(streams), reading.extent)
+    made: list[bytes] = []
+    streams = _noted(to_streams(_chained(old, reading)), made)
     if lines.size >= _WORTH_COPYING:
-        with suppress(OSError):
-            write_cache(lines.disk, lines.path, streams, base.extent)
+        with suppress(OSError):  # of the copy alone: what is being read meanwhile raises no such error
+            write_cache(lines.disk, lines.path, streams, lambda: reading.extent)
+    deque(streams, maxlen=0)  # those that the copy has not taken
+    base = CachedRows(_parsed(made), reading.extent)
     return FileSnapshot(base.blocks, base, base.extent)
 
 
@@ -134,6 +137,8 @@ class _Reading:
                 yield numbers
         except ValueError as error:
             raise not_readable(self._lines.path, str(error)) from error
+        except OSError as error:
+            raise refused(self._lines.path, error) from error
 
     def _pieces(self) -> Iterator[bytes]:
         for piece in self._lines.rows(self._start, self._end):
@@ -150,6 +155,13 @@ class _Reading:
 def _chained(old: FileSnapshot, reading: _Reading) -> Iterator[pl.DataFrame]:
     yield from (to_dataframe([block]) for block in old.blocks)
     yield from reading
+
+
+def _noted(streams: Iterable[bytes], made: list[bytes]) -> Iterator[bytes]:
+    """The same streams, each of which is remembered."""
+    for stream in streams:
+        made.append(stream)
+        yield stream
 
 
 def blocks_of(frames: Iterable[pl.DataFrame]) -> tuple[Columns, ...]:

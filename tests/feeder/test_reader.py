@@ -1,7 +1,9 @@
 """How the numbers of a file are brought into memory: what is read, what is not, and that it is right either way."""
 
+import errno
 import fcntl
 import os
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 from random import Random
@@ -63,7 +65,7 @@ def forge(path: Path, volume: str) -> None:
     copy = copied(path)
     assert copy is not None
     numbers = parse_rows([rows(0, sum(map(len, copy.blocks)), volume).text])
-    write_cache(THIS_DISK, path, to_streams(numbers), copy.extent)
+    write_cache(THIS_DISK, path, to_streams(numbers), lambda: copy.extent)
 
 
 @pytest.mark.usefixtures("later")
@@ -266,6 +268,53 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_copy_and_what_a_live_o
     assert {*place.parent.iterdir()} == {place, other, alive}
 
 
+class BrokenDisk(Disk):
+    """Refuses a call of one kind, the next after some that succeed."""
+
+    def __init__(self, call: str, left: int) -> None:
+        self._call, self._left = call, left
+
+    def read(self, file: int, size: int, at: int = 0) -> bytes:
+        self._meet("read")
+        return super().read(file, size, at)
+
+    def write(self, file: int, data: bytes | memoryview, at: int | None = None) -> None:
+        self._meet("write")
+        super().write(file, data, at)
+
+    def _meet(self, call: str) -> None:
+        if call == self._call:
+            self._left -= 1
+            if self._left < 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.fixture
+def in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is read in twelve pieces or more, and as many streams are copied."""
+    path.write_bytes(content(rows(0, MANY)))
+    monkeypatch.setattr("collector.feeder.csv_tail._CHUNK", path.stat().st_size // 12)
+    monkeypatch.setattr("collector.feeder.columns._MANY", 1)
+
+
+@pytest.mark.usefixtures("in_pieces")
+@pytest.mark.parametrize("left", range(15))
+def test_a_copy_that_breaks_off_costs_no_row(path: Path, left: int) -> None:
+    assert opens(read_snapshot(BrokenDisk("write", left), path, None)) == list(range(MANY))
+    if copied(path) is None:
+        assert [*copy_of(path).parent.iterdir()] == []
+    else:
+        assert left > 12
+
+
+@pytest.mark.usefixtures("in_pieces")
+@pytest.mark.parametrize("left", range(15))
+def test_a_file_that_cannot_be_read_to_its_end_has_no_rows_and_no_copy(path: Path, left: int) -> None:
+    with pytest.raises(NotReadable, match="Input/output error"):
+        read_snapshot(BrokenDisk("read", left), path, None)
+    assert copied(path) is None
+
+
 def test_a_small_file_is_not_worth_a_copy(path: Path) -> None:
     path.write_bytes(content(rows(0, 50)))
     assert len(loaded(path)) == 50
@@ -275,9 +324,12 @@ def test_a_small_file_is_not_worth_a_copy(path: Path) -> None:
 def test_a_copy_that_another_process_wrote_meanwhile_is_not_taken_for_ours(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_and_be_overtaken(disk: Disk, path: Path, streams: list[bytes], extent: CachedPrefix) -> None:
+    def write_and_be_overtaken(
+        disk: Disk, path: Path, streams: Iterable[bytes], extent: Callable[[], CachedPrefix]
+    ) -> None:
         write_cache(disk, path, streams, extent)
-        write_cache(disk, path, to_streams(parse_rows([rows(0, 3).text])), attrs.evolve(extent, checksum=1))
+        others = to_streams(parse_rows([rows(0, 3).text]))
+        write_cache(disk, path, others, lambda: attrs.evolve(extent(), checksum=1))
 
     monkeypatch.setattr(collector.feeder.reader, "write_cache", write_and_be_overtaken)
     path.write_bytes(content(rows(0, MANY)))
