@@ -19,7 +19,10 @@ def main() -> None:
     # for cycles is a waste, and a fifth of the time that a start takes.
     gc.set_threshold(50_000, 20, 50)
     try:
+        from collector.commands.app import load
         from collector.commands.app import main as run
+
+        app = load(sys.argv[1:])
     except KeyboardInterrupt:
         erase_echo()
         sys.exit(130)  # as at any later time
@@ -27,7 +30,7 @@ def main() -> None:
         if error.name not in ("fcntl", "grp", "pwd", "resource", "termios"):
             raise
         sys.exit(f"collector: its commands run on Linux alone: this system has no module {error.name}")
-    run()
+    run(app)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collector.sandbox.command import sandbox
 from collector.settings.settings import Settings
 from tests.commands.command_line import Command
 
-GROUP: Any = typer.main.get_command(command_line.app)
+GROUP: Any = typer.main.get_command(command_line.command_line())
 COMMANDS = [*GROUP.commands]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import typer
 
-from collector.commands.app import app
+from collector.commands.app import command_line
 from collector.settings.keys import KEYS, Option
 
 OPTIONS: dict[str, Option] = {
@@ -15,7 +15,7 @@ OPTIONS: dict[str, Option] = {
 
 @pytest.mark.parametrize("key", OPTIONS)
 def test_the_command_line_has_every_option_of_the_table(key: str) -> None:
-    group: Any = typer.main.get_command(app)
+    group: Any = typer.main.get_command(command_line())
     declared = {parameter.name: parameter for parameter in group.commands["run"].params}
     option, parameter = OPTIONS[key], declared[OPTIONS[key].name or key]
     assert parameter.opts == [f"--{(option.name or key).replace('_', '-')}"]

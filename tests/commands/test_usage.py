@@ -118,6 +118,27 @@ def test_an_interrupt_while_it_is_loading_is_no_traceback(tmp_path: Path, name: 
     assert (ended.returncode, ended.stderr) == (130, "")
 
 
+LOADED = """
+import sys
+from collector.__main__ import main
+
+try:
+    main()
+finally:
+    sys.stderr.write(" ".join(sys.modules))
+"""
+
+
+@pytest.mark.parametrize(("arguments", "own"), [("list", "list"), ("--days 3 gaps", "gaps"), ("run --help", "run")])
+def test_a_command_loads_no_other(tmp_path: Path, arguments: str, own: str) -> None:
+    begun = [sys.executable, "-c", LOADED, *arguments.split()]
+    ended = subprocess.run(begun, cwd=tmp_path, capture_output=True, text=True)
+    others = {"list", "gaps", "run", "demo", "importing"} - {own}
+    loaded = {*ended.stderr.split()}
+    assert f"collector.commands.{own}" in loaded
+    assert not loaded & {"collector.sandbox", *(f"collector.commands.{other}" for other in others)}
+
+
 INTERRUPTED = {
     "check": "collector.commands.check.totals",
     "list": "collector.commands.list.find_stored",

@@ -17,7 +17,7 @@ import typer
 from prometheus_client.parser import text_string_to_metric_families
 
 import collector
-from collector.commands.app import app
+from collector.commands.app import command_line
 from collector.monitoring.prometheus import metrics_text
 from collector.monitoring.report import Report
 from collector.settings.keys import KEYS
@@ -25,7 +25,7 @@ from tests.documentation.docstrings import markdown_of
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-GROUP: Any = typer.main.get_command(app)
+GROUP: Any = typer.main.get_command(command_line())
 _RELOAD = {
     "restart": "A change needs a restart",
     "apply": "A reload applies it",
