@@ -86,7 +86,8 @@ def collecting(settings: Settings) -> Iterator[None]:
         tell.append(lambda: token.run_sync_soon(stop.set))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: serve(settings, once=False, options=ServeOptions(stop=stop, status=True)))
-            while announced(THIS_DISK, settings.data_dir) is None:  # noqa: ASYNC110 - a file has no event
+            # A file has no event; whoever gave up waiting has the service stopped, and then no address comes.
+            while announced(THIS_DISK, settings.data_dir) is None and not stop.is_set():  # noqa: ASYNC110
                 await trio.sleep(0.01)
             ready.set()
 
