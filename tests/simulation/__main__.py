@@ -19,7 +19,6 @@ import trio
 
 from tests.simulation import lives, table, track_record
 from tests.simulation.life import COMMAND, Life
-from tests.simulation.plan import draw
 from tests.simulation.pool import Pool, open_pool
 from tests.simulation.shrink import shortest
 from tests.simulation.tally import Tally
@@ -91,6 +90,8 @@ async def _shorten(pool: Pool, tally: Tally, patience_s: float) -> None:
     """Says of the first broken runs with how few faults they still are."""
     until_s = trio.current_time() + patience_s
     for life, report in tally.broken[:_SHORTEST_OF]:
+        from tests.simulation.plan import draw  # loads all that a life needs, which here nobody else does
+
         left_s = until_s - trio.current_time()
         if left_s > 0:
             drawn = draw(life.seed, life.length, life.kinds, life.calm).strikes[: life.strikes]

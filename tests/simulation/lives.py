@@ -12,8 +12,9 @@ from random import Random
 import attrs
 
 from tests.simulation.life import Life
-from tests.simulation.plan import KINDS
+from tests.simulation.words import SAID
 
+_KINDS = tuple(SAID)
 KEPT = Path(__file__).with_name("seeds.txt")
 _TRIES = 3  # seeds for a kind or a pair, until a run counts
 _HAND = 8  # kinds, about, that are dealt to a life
@@ -29,19 +30,19 @@ def one_after_the_other(first: Life, runs: int | None) -> Iterator[Life]:
 
 def each_alone(first: Life, kinds: Sequence[str]) -> list[Life]:
     """A life for each kind, with another seed for each."""
-    return _of([(kind,) for kind in kinds or KINDS], first)
+    return _of([(kind,) for kind in kinds or _KINDS], first)
 
 
 def pairs(first: Life, kinds: Sequence[str], part: tuple[int, int]) -> list[Life]:
     """A life for each pair of kinds; of so many equal parts of them one, counted from 1."""
     number, parts = part
-    return _of(list(itertools.combinations(kinds or KINDS, 2)), first)[number - 1 :: parts]
+    return _of(list(itertools.combinations(kinds or _KINDS, 2)), first)[number - 1 :: parts]
 
 
 def dealt(first: Life, kinds: Sequence[str], part: tuple[int, int]) -> list[Life]:
     """Lives in which together every kind of fault strikes: the kinds are dealt out among them by the seed."""
     number, parts = part
-    cards = Random(f"deal {first.seed}").sample(kinds or KINDS, len(kinds or KINDS))
+    cards = Random(f"deal {first.seed}").sample(kinds or _KINDS, len(kinds or _KINDS))
     hands = max(1, round(len(cards) / _HAND))
     return _of([tuple(sorted(cards[place::hands])) for place in range(hands)], first)[number - 1 :: parts]
 
@@ -76,8 +77,8 @@ def kinds_of(text: str) -> tuple[str, ...]:
         ValueError: there is none of such a name.
     """
     kinds = tuple(part.strip() for part in text.split(",") if part.strip())
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise ValueError(f"there is no {unknown[0]!r}. The kinds are: {', '.join(KINDS)}")
+    if unknown := [kind for kind in kinds if kind not in _KINDS]:
+        raise ValueError(f"there is no {unknown[0]!r}. The kinds are: {', '.join(_KINDS)}")
     return kinds
 
 
