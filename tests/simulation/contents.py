@@ -1,4 +1,8 @@
-"""What is on a simulated disk, what of it is durable, and what a power cut may leave of it."""
+"""What is on a simulated disk, what of it is durable, and what a power cut may leave of it.
+
+Who changes a file without a call to the disk is somebody else: a person, or a drive that damages it. No power cut
+undoes what they have done.
+"""
 
 import os
 import shutil
@@ -42,7 +46,7 @@ class Contents:
         """What a file holds for certain if the power fails now, whichever file its name stands for then."""
         path = self._root / name
         if is_regular(path):
-            self.at(path)  # somebody else may have put it there
+            self.at(path)
         things = self.directories[self._root].may_be(name)
         return [thing.certain if isinstance(thing, File) else b"" for thing in things]
 
@@ -53,11 +57,18 @@ class Contents:
 
     def at(self, path: Path) -> File:
         """The same of the file that a name stands for."""
-        found = path.stat()
+        return self._as_found(path.stat(), path, path)
+
+    def _as_found(self, found: os.stat_result, path: Path, place: Path) -> File:
+        """What is known of a file; what others have done to it is taken for durable, and its name with it."""
         known = self.files.get(found.st_ino)
-        if known is None:
-            known = self.known_from(found, path.read_bytes())
-            self.directories[path.parent].synced[path.name] = known
+        if known is None or not (known.is_as_left(found.st_size, found.st_mtime_ns) or _is_open_database(place)):
+            content, directory = path.read_bytes(), self.directories[place.parent]
+            if known is None:
+                known = self.known_from(found, content)
+            known.begin_again(content, found.st_mtime_ns)
+            directory.settle(place.name)
+            directory.synced[place.name] = known
         return known
 
     def known_from(self, found: os.stat_result, content: bytes) -> File:
@@ -102,16 +113,11 @@ class Contents:
             self.directories[path.parent].settle(path.name)
 
     def opened(self, file: int, place: Path) -> File | None:
-        """What is known of an open file; of what others have done to it, all is taken for durable."""
+        """What is known of an open file that has a name."""
         found = os.fstat(file)
-        if place in self.directories:
+        if place in self.directories or not found.st_nlink:
             return None
-        known = self.files.get(found.st_ino)
-        if known is None or known.size != found.st_size:
-            with Path(f"/proc/self/fd/{file}").open("rb") as seen:
-                known = self.known_from(found, seen.read())
-                self.directories[place.parent].synced[place.name] = known
-        return known
+        return self._as_found(found, Path(f"/proc/self/fd/{file}"), place)
 
     # What changes it.
 
@@ -156,8 +162,20 @@ class Contents:
             if path in self.directories:
                 self._cut_power_at(path)
 
-    def forget_directories(self) -> None:
-        """Those that somebody else has removed are gone for good."""
+    def notice_others(self) -> None:
+        """What somebody else has made, changed or removed is so for good, whether the collector has seen it or not."""
+        self._forget_directories()
+        for path, directory in self.directories.items():
+            names = {name for name in os.listdir(path) if is_regular(path / name)}  # noqa: PTH208 - names
+            for name in sorted(names):
+                if not name.endswith(_OF_SQLITE):
+                    self.at(path / name)
+            for name, thing in directory.now().items():
+                if isinstance(thing, File) and name not in names:
+                    directory.settle(name)
+                    directory.synced.pop(name, None)
+
+    def _forget_directories(self) -> None:
         for path in [path for path in self.directories if not path.is_dir()]:
             del self.directories[path]
             if parent := self.directories.get(path.parent):
@@ -166,10 +184,6 @@ class Contents:
 
     def write_state(self, place: Path, dice: Random) -> None:
         """Makes, in an empty directory, one of the states that a power cut may leave now. Nothing changes here."""
-        for path, directory in self.directories.items():
-            for name in sorted(os.listdir(path)):  # noqa: PTH208 - names
-                if not name.endswith(_OF_SQLITE) and name not in directory.mentioned() and is_regular(path / name):
-                    self.at(path / name)
         self._write_state(place, self.directories[self._root], dice)
 
     def _write_state(self, place: Path, directory: Directory, dice: Random) -> None:
@@ -188,12 +202,9 @@ class Contents:
 
     def _cut_power_at(self, path: Path) -> None:
         directory = self.directories[path]
-        known = directory.mentioned()
-        for name in sorted(os.listdir(path)):  # noqa: PTH208 - names
+        for name in os.listdir(path):  # noqa: PTH208 - names
             if name.endswith(_OF_SQLITE):
                 (path / name).unlink()
-            elif name not in known and is_regular(path / name):
-                self.at(path / name)
         left, what = directory.survive(self._dice)
         left = {name: thing for name, thing in left.items() if not name.endswith(_OF_SQLITE)}
         self.states.update(what)
@@ -220,6 +231,11 @@ class Contents:
 
 def is_regular(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
+
+
+def _is_open_database(path: Path) -> bool:
+    """Whether SQLite has a file open, and changes it itself."""
+    return path.with_name(f"{path.name}-wal").exists()
 
 
 def _is_checkpointed(path: Path) -> bool:

@@ -25,7 +25,7 @@ import attrs
 
 from collector.machine.disk import Disk
 from collector.machine.file_stat import FileStat
-from tests.simulation.contents import Contents
+from tests.simulation.contents import Contents, is_regular
 from tests.simulation.mishaps import HALF_WRITTEN, Killed, Mishaps
 from tests.simulation.survival import File
 
@@ -184,6 +184,8 @@ class SimulatedDisk(Disk):
             self.mishaps.meet("open", covered=True)
         except OSError as error:
             raise sqlite3.OperationalError("unable to open database file") from error
+        if isinstance(place, Path) and self.contents.place(place) and is_regular(place):
+            self.contents.at(place)  # somebody else may have changed it
         database = sqlite3.connect(place, uri=isinstance(place, str), check_same_thread=False, factory=_Database)
         if isinstance(place, Path) and self.contents.place(place):
             database.disk, database.path = self, place
@@ -203,10 +205,10 @@ class SimulatedDisk(Disk):
 
     def cut_power(self) -> None:
         """Leaves the directory as a real disk might. The process has to be dead."""
+        self.contents.notice_others()
         self.on_power_cut()
         self.revive()
         self.mishaps.dead = True
-        self.contents.forget_directories()
         self.on_states()
         if self._memory:
             shutil.rmtree(self._memory, ignore_errors=True)

@@ -124,6 +124,10 @@ class File:
         self._since, self._commits = [], []
         self.synced_ns = self.changed_ns = changed_ns
 
+    def is_as_left(self, size: int, changed_ns: int) -> bool:
+        """Whether nobody else has changed it, by its size and time; of a database with commits, nobody can tell."""
+        return bool(self._commits) or (self.size, self.changed_ns) == (size, changed_ns)
+
     @property
     def is_ahead(self) -> bool:
         """Whether it holds what is not synced."""

@@ -4,8 +4,9 @@ import errno
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -21,7 +22,7 @@ from tests.simulation.mishaps import Killed
 from tests.support.candles import BTC, content, rows, spans
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-_OLD, _NEW = b"old " * 1000, b"new " * 3000
+_OLD, _NEW, _BAD = b"old " * 1000, b"new " * 3000, b"bad " * 1000  # the bad is as long as the old
 
 
 def put(disk: SimulatedDisk, path: Path, data: bytes, *, synced: bool = False) -> None:
@@ -112,6 +113,66 @@ def test_every_state_that_may_be_left_comes_up(tmp_path: Path) -> None:
         states += disk.contents.states
     named = {value for name, value in vars(survival).items() if name.isupper() and not name.startswith("_")}
     assert states.keys() == named
+
+
+def _replaced(path: Path) -> None:
+    path.with_name("other").write_bytes(_BAD)
+    path.with_name("other").replace(path)
+
+
+@pytest.mark.parametrize(
+    ("done_by_others", "left"),
+    [
+        (lambda path: path.write_bytes(_BAD), _BAD),
+        (lambda path: path.write_bytes(_BAD[:9]), _BAD[:9]),
+        (_replaced, _BAD),
+        (Path.unlink, None),
+    ],
+    ids=["damaged", "cut", "replaced", "removed"],
+)
+def test_what_others_have_done_no_power_cut_undoes(
+    tmp_path: Path, done_by_others: Callable[[Path], object], left: bytes | None
+) -> None:
+    for disk, root in disks(tmp_path, 30):
+        state = tmp_path / f"state of {root.name}"
+        state.mkdir()
+        disk.on_states = partial(disk.contents.write_state, state, Random(root.name))
+        done_by_others(root / "file")
+        after_power_cut(disk)
+        for each in (root, state):
+            assert ((each / "file").read_bytes() if (each / "file").exists() else None) == left
+
+
+def test_a_file_goes_on_from_what_others_have_made_of_it(tmp_path: Path) -> None:
+    for disk, root in disks(tmp_path, 30):
+        (root / "file").write_bytes(_BAD)
+        put(disk, root / "file", _NEW)
+        after_power_cut(disk)
+        assert (root / "file").read_bytes().startswith(_BAD)
+
+
+def test_a_file_that_was_removed_while_it_was_open_has_no_name_again(tmp_path: Path) -> None:
+    for disk, root in disks(tmp_path, 30):
+        file = disk.open(root / "file", _APPEND)
+        (root / "file").unlink()
+        disk.write(file, _NEW)
+        after_power_cut(disk)
+        assert not (root / "file").exists()
+
+
+@pytest.mark.parametrize("is_opened", [False, True])
+def test_a_ledger_that_others_have_damaged_is_never_whole_again(tmp_path: Path, is_opened: bool) -> None:
+    for disk, root in disks(tmp_path, 20):
+        path = root / "ledger.db"
+        _commit(disk, path, 3).close()
+        damaged = path.read_bytes().replace(b"numbers", b"members")
+        path.write_bytes(damaged)
+        if is_opened:
+            with disk.database(path) as database:
+                database.execute("create table others (number integer)")
+        after_power_cut(disk)
+        assert b"members" in path.read_bytes()
+        assert b"numbers" not in path.read_bytes()
 
 
 def _commit(disk: SimulatedDisk, path: Path, times: int) -> sqlite3.Connection:
