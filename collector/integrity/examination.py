@@ -39,7 +39,7 @@ _WINDOWS_HEADER = HEADER[:-1] + b"\r\n"
 _WINDOWS_ENDS = re.compile(rb"\r+\n")
 _HEADER_ROW = -1
 _ROWS = 100_000  # looked at together
-_BLOCK = 4 * 1024 * 1024  # bytes: so many that a call of polars costs little of it
+_BLOCK = 2 * 1024 * 1024  # bytes: so many that a call of polars costs little of it
 
 
 @attrs.frozen

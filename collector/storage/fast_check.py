@@ -9,10 +9,8 @@ Where a few of many lines are unsound, one pattern leaves the lines of numbers t
 these columns then say of a row is true of it by itself, and only what is left is looked at line by line.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from math import inf
 
 import attrs
@@ -20,12 +18,13 @@ import polars as pl
 
 from collector.core.candle import DAY_MS, MINUTE_MS, Timeframe
 from collector.core.rows import CLOCK_TEXTS, COLUMNS, OLDEST_MS, check_lines, date_text
+from collector.machine.workers import Workers, processors
 from collector.storage.defects import valid_open_ms
 from collector.storage.inspection import Bytes
 
 _FEW = 32 * 1024  # bytes: up to here, checking line by line is quicker than calling polars a dozen times
 _SEARCHED = 2 * 1024 * 1024  # bytes: what is searched at a time
-_AHEAD = 1  # texts that polars reads while the bytes of another are searched
+_WORKERS = Workers(min(2, processors()))  # polars divides a text among all, and leaves them idle at both ends of that
 
 _SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(COLUMNS[2:], pl.Float64)
 _MOST_DAYS = 100_000
@@ -83,14 +82,7 @@ def validate_each(
     """Every text, in order, with the open times of its rows if each of them is a sound one by itself and opens before
     `before_ms`; with None if anything is less than certain. That the times increase is not promised.
     """
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        under_way: deque[tuple[Text, Callable[[], pl.Series | None]]] = deque()
-        for text in texts:
-            under_way.append((text, _submit(pool, timeframe, text, before_ms)))
-            if len(under_way) > _AHEAD:
-                first, proven = under_way.popleft()
-                yield first, proven()
-        yield from ((text, proven()) for text, proven in under_way)
+    return _WORKERS.each(lambda text: (text, _proven(timeframe, text, before_ms)), texts)
 
 
 def open_times(timeframe: Timeframe, text: Text, before_ms: int, *, likely_sound: bool = False) -> pl.Series:
@@ -142,40 +134,22 @@ def times_of_each(timeframe: Timeframe, texts: Iterable[Text], before_ms: int) -
 
     After one with an unsound row, none is looked at as a whole until all rows of one are sound.
     """
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        under_way: deque[tuple[Text, Callable[[], pl.Series | None]]] = deque()
-        sound = True
+    sound = True
 
-        def first() -> tuple[Text, pl.Series]:
-            text, proven = under_way.popleft()
-            opens = proven()
-            return text, open_times(timeframe, text, before_ms) if opens is None else opens
+    def proven(text: Text) -> tuple[Text, pl.Series | None]:
+        return text, _proven(timeframe, text, before_ms) if sound else None
 
-        for text in texts:
-            under_way.append((text, _submit(pool, timeframe, text, before_ms) if sound else _unproven))
-            if len(under_way) > _AHEAD:
-                graded = first()
-                sound = not graded[1].null_count()
-                yield graded
-        while under_way:
-            yield first()
+    for text, opens in _WORKERS.each(proven, texts):
+        each = open_times(timeframe, text, before_ms) if opens is None else opens
+        yield text, each
+        sound = not each.null_count()
 
 
-def _unproven() -> None:
-    return None
-
-
-def _submit(
-    pool: ThreadPoolExecutor, timeframe: Timeframe, text: Text, before_ms: int
-) -> Callable[[], pl.Series | None]:
-    """Starts polars on the text in a thread.
-
-    The result searches the bytes meanwhile, and waits.
-    """
+def _proven(timeframe: Timeframe, text: Text, before_ms: int) -> pl.Series | None:
+    """The open times of rows that are sound ones, each by itself; None if anything is less than certain."""
     if len(text.lines) <= _FEW:
-        return partial(_checked, timeframe, text.rows, before_ms)
-    opens = pool.submit(_read, timeframe, text, before_ms)
-    return lambda: opens.result() if _is_plain(text) else None
+        return _checked(timeframe, text.rows, before_ms)
+    return _read(timeframe, text, before_ms) if _is_plain(text) else None
 
 
 def _checked(timeframe: Timeframe, rows: bytes, before_ms: int) -> pl.Series | None:
