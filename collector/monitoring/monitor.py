@@ -209,9 +209,9 @@ class Monitor:
 
     def _reading(self, now_s: float) -> Reading:
         """What the milestones are decided by."""
-        reading = _reading(self.inputs, now_s, self.scan.missing[State.PENDING].candles)
         settled = self._settled and self.inputs.settled()
-        return attrs.evolve(reading, settled=settled, banned=bool(self.banned_until_ms))
+        pending = self.scan.missing[State.PENDING].candles
+        return _reading(self.inputs, now_s, pending, settled=settled, banned=bool(self.banned_until_ms))
 
     def _late(self, now_s: float) -> Late:
         """The lag that counts: series being fetched are excused while answers reach the files."""
@@ -263,11 +263,12 @@ def _thresholds(settings: Settings) -> Thresholds:
     )
 
 
-def _reading(inputs: MonitorInputs, now_s: float, given_up: int) -> Reading:
+def _reading(inputs: MonitorInputs, now_s: float, given_up: int, *, settled: bool, banned: bool) -> Reading:
     counters, stream, unserved_since_s = inputs.counters, inputs.stream, inputs.rest.unserved_since_s
     has_history = inputs.settings.mode != "live"
     return Reading(
         now_s,
+        settled=settled,
         scope=(len(inputs.every_series), inputs.settings.days_to_fetch) if has_history else None,
         history=counters.history,
         requests=counters.requests,
@@ -278,4 +279,5 @@ def _reading(inputs: MonitorInputs, now_s: float, given_up: int) -> Reading:
         connections_wanted=stream.wanted,
         lost=counters.lost,
         unserved_s=0.0 if unserved_since_s is None else now_s - unserved_since_s,
+        banned=banned,
     )

@@ -28,7 +28,9 @@ class Tally:
 
     @classmethod
     def of(cls, counters: Counters, at_s: float, fetched: int = 0) -> "Tally":
-        errors = Counter(counters.troubles) + Counter({"malformed message": counters.malformed})
+        errors = Counter(counters.troubles)
+        if counters.malformed:
+            errors["malformed message"] += counters.malformed
         answers = counters.outcomes.get("ok", 0)
         return cls(
             at_s,

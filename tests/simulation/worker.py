@@ -18,7 +18,7 @@ from typing import BinaryIO
 from tests.simulation import virtual
 from tests.simulation.life import Life
 
-_OBJECTS = 50_000  # made before garbage is looked for: a run has memory enough
+_OBJECTS = 200_000  # made before garbage is looked for: a run has memory enough
 
 
 def main() -> None:
