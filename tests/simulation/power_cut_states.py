@@ -4,6 +4,7 @@ A run can live on in one of them alone. The others are copies, which the run nev
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 _SAID = 3  # times, about one power cut
+_checked_lines = lru_cache(maxsize=64)(check_lines)  # a file is the same in many of the states
 
 
 def examine(world: "World") -> None:
@@ -65,7 +67,7 @@ def _opened(world: "World", directory: Path) -> Iterator[str]:
 def _judged(world: "World", series: Series, file: SeriesFile, claimed: Spans) -> Iterator[str]:
     """What is wrong with a file after its opening: nothing torn, lost or invented, and as the ledger has it."""
     data = file.path.read_bytes() if file.path.exists() else b""
-    opens, _, why = check_lines(series.timeframe, data[len(HEADER) :])
+    opens, _, why = _checked_lines(series.timeframe, data[len(HEADER) :])
     if data and (why or not data.startswith(HEADER)):
         yield f"{series} is not sound: {why or data[:40]!r}"
         return

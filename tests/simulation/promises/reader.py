@@ -10,6 +10,7 @@ left: a start that is under way may have cut the file there. Once the file was o
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import attrs
 
@@ -181,6 +182,7 @@ def _sound(frame: Timeframe, data: bytes) -> bytes:
     return data[: _checked(frame, data)[1]]
 
 
+@lru_cache(maxsize=64)  # most files are as they were when somebody last asked
 def _checked(frame: Timeframe, data: bytes) -> tuple[list[int], int]:
     """The open times of the rows before the first that is not sound, and where the last of them ends."""
     whole = data[: data.rfind(b"\n") + 1]
