@@ -30,13 +30,14 @@ class KeptFiles:
 
     def look(self) -> None:
         """Closes all if a name in the directory has changed, or may have; to be called before any is asked for."""
-        names = None
-        with suppress(OSError):  # whoever writes meets it, and says so
+        try:
             names = self._disk.names_stat(self._directory)
-        if not (self._names and names and self._names.proves(names)):
+        except OSError:  # whoever writes meets it, and says so
             self.close()
-        self._names = names
-        self._most = self._disk.most_open() // 2 if names else 0
+            return
+        if self._names is None or not self._names.proves(names):
+            self.close()
+        self._names, self._most = names, self._disk.most_open() // 2
 
     def get(self, path: Path) -> int | None:
         """The descriptor of a file, to append to; None where it is not to be kept."""

@@ -142,6 +142,15 @@ def test_without_the_directory_none_is_kept(tmp_path: Path, kept: KeptFiles) -> 
         away.rename(tmp_path)
 
 
+def test_none_is_kept_before_the_first_look(tmp_path: Path, disk: PatientDisk) -> None:
+    (tmp_path / ONE).write_bytes(b"header\n")
+    files = KeptFiles(disk, tmp_path)
+    assert files.get(tmp_path / ONE) is None
+    files.look()
+    assert files.get(tmp_path / ONE) is not None
+    files.close()
+
+
 def test_closed_they_are_given_back(tmp_path: Path, kept: KeptFiles) -> None:
     before = open_files()
     for name in (ONE, TWO):
