@@ -327,13 +327,14 @@ async def test_full_files_take_as_many_candles_as_came_of_each(bench: Bench) -> 
     assert (bench.directory / ETH.file_name).read_bytes() == content(rows(1, 51))
 
 
-async def test_a_full_file_that_somebody_changed_takes_the_candle_all_the_same(bench: Bench) -> None:
+@pytest.mark.parametrize("volume", ["23.75", "123.75"])  # of the same size, and of another
+async def test_a_full_file_that_somebody_changed_takes_the_candle_all_the_same(bench: Bench, volume: str) -> None:
     path = bench.directory / BTC.file_name
     path.write_bytes(content(rows(0, 50)))
     async with opened_writer(bench, limit_to_50_entries=True) as writer:
-        path.write_bytes(content(rows(0, 49), row(49, "23.75")))
+        path.write_bytes(content(rows(0, 49), row(49, volume)))
         await writer.handle((confirmed(50),))
-    assert bench.data == content(rows(1, 49), row(49, "23.75"), row(50))
+    assert bench.data == content(rows(1, 49), row(49, volume), row(50))
     assert bench.held == spans(1, 51)
 
 
