@@ -15,13 +15,12 @@ import polars as pl
 from collector.core.rows import COLUMNS
 from collector.feeder.arrow_ipc import END, NotArrow, head, layout
 from collector.feeder.timestamps import check_times
-from collector.machine.workers import Workers, processors
+from collector.machine.workers import PAIR
 
 NAMES = tuple(name for name in COLUMNS if name != "datetime")
 _FORMATS = ("q", *"dddddd")
 _NUMBERS = {"timestamp": pl.Int64} | dict.fromkeys(NAMES[1:], pl.Float64)
 _MANY = 20_000  # rows in a batch, at least
-_AT_ONCE = 2  # pieces: polars divides each among all processors, and the second keeps them busy at both ends of that
 _OUT_OF_ORDER = "its timestamps do not increase"
 _PLACES = [COLUMNS.index(name) for name in NAMES]
 _TEXT = {name: _NUMBERS.get(name, pl.String) for name in COLUMNS}
@@ -116,7 +115,7 @@ def parse_rows(pieces: Iterable[bytes]) -> Iterator[pl.DataFrame]:
         ValueError: they are not rows of candles, each later than the one before; the text says why.
     """
     last_ms = -1
-    for numbers in Workers(min(_AT_ONCE, processors())).each(_parsed, pieces):
+    for numbers in PAIR.each(_parsed, pieces):
         times = numbers["timestamp"]
         if times[0] <= last_ms:
             raise ValueError(_OUT_OF_ORDER)

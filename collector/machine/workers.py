@@ -145,3 +145,5 @@ def _work(waiting: Iterator[tuple[Iterable[T], "SimpleQueue[T | _End]"]], stoppe
 
 
 INLINE = Workers(at_once=1)
+# For what polars divides among all processors by itself: it leaves them idle at both ends of that.
+PAIR = Workers(min(2, processors()))

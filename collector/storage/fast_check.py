@@ -18,13 +18,12 @@ import polars as pl
 
 from collector.core.candle import DAY_MS, MINUTE_MS, Timeframe
 from collector.core.rows import CLOCK_TEXTS, COLUMNS, OLDEST_MS, check_lines, date_text
-from collector.machine.workers import Workers, processors
+from collector.machine.workers import PAIR
 from collector.storage.defects import valid_open_ms
 from collector.storage.inspection import Bytes
 
 _FEW = 32 * 1024  # bytes: up to here, checking line by line is quicker than calling polars a dozen times
 _SEARCHED = 2 * 1024 * 1024  # bytes: what is searched at a time
-_WORKERS = Workers(min(2, processors()))  # polars divides a text among all, and leaves them idle at both ends of that
 
 _SCHEMA = {"timestamp": pl.Int64, "datetime": pl.String} | dict.fromkeys(COLUMNS[2:], pl.Float64)
 _MOST_DAYS = 100_000
@@ -82,7 +81,7 @@ def validate_each(
     """Every text, in order, with the open times of its rows if each of them is a sound one by itself and opens before
     `before_ms`; with None if anything is less than certain. That the times increase is not promised.
     """
-    return _WORKERS.each(lambda text: (text, _proven(timeframe, text, before_ms)), texts)
+    return PAIR.each(lambda text: (text, _proven(timeframe, text, before_ms)), texts)
 
 
 def open_times(timeframe: Timeframe, text: Text, before_ms: int, *, likely_sound: bool = False) -> pl.Series:
@@ -139,7 +138,7 @@ def times_of_each(timeframe: Timeframe, texts: Iterable[Text], before_ms: int) -
     def proven(text: Text) -> tuple[Text, pl.Series | None]:
         return text, _proven(timeframe, text, before_ms) if sound else None
 
-    for text, opens in _WORKERS.each(proven, texts):
+    for text, opens in PAIR.each(proven, texts):
         each = open_times(timeframe, text, before_ms) if opens is None else opens
         yield text, each
         sound = not each.null_count()

@@ -16,6 +16,7 @@ import attrs
 
 from collector.machine.disk import NO_LINK, Disk
 from collector.machine.file_stat import FileStat
+from collector.storage.files import map_os_errors
 
 
 @attrs.define(eq=False)
@@ -29,7 +30,11 @@ class KeptFiles:
     _most: int = 0
 
     def look(self) -> None:
-        """Closes all if a name in the directory has changed, or may have; to be called before any is asked for."""
+        """Closes all if a name in the directory has changed, or may have; to be called before any is asked for.
+
+        Raises:
+            StorageError: as `close` does.
+        """
         try:
             names = self._disk.names_stat(self._directory)
         except OSError:  # whoever writes meets it, and says so
@@ -48,7 +53,12 @@ class KeptFiles:
         return file
 
     def close(self) -> None:
-        """Closes all."""
-        while self._kept:
-            _, file = self._kept.popitem()
-            self._disk.close(file)
+        """Closes all.
+
+        Raises:
+            StorageError: a file tells now that it could not take what was written.
+        """
+        with map_os_errors(self._directory):
+            while self._kept:
+                _, file = self._kept.popitem()
+                self._disk.close(file)

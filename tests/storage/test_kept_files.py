@@ -1,11 +1,13 @@
 """Files that stay open: a descriptor is of the file that has the name, and there are never too many."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from collector.core.errors import StorageError
 from collector.storage.kept_files import KeptFiles
 from tests.support.disks import PatientDisk
 
@@ -149,6 +151,25 @@ def test_none_is_kept_before_the_first_look(tmp_path: Path, disk: PatientDisk) -
     files.look()
     assert files.get(tmp_path / ONE) is not None
     files.close()
+
+
+def test_a_file_that_tells_when_it_is_closed_what_it_could_not_take_is_an_error(
+    tmp_path: Path, disk: PatientDisk, kept: KeptFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As network file systems do."""
+
+    def close(file: int) -> None:
+        os.close(file)
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    for name in (ONE, TWO):
+        kept.get(tmp_path / name)
+    (tmp_path / "another").touch()
+    monkeypatch.setattr(disk, "close", close)
+    for _ in (ONE, TWO):
+        with pytest.raises(StorageError, match="the disk is full"):
+            kept.look()
+    kept.look()
 
 
 def test_closed_they_are_given_back(tmp_path: Path, kept: KeptFiles) -> None:
