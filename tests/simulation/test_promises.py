@@ -11,6 +11,7 @@ from collector.core.missing import before_listing, failed
 from collector.core.rows import HEADER
 from collector.core.series_coverage import SeriesCoverage
 from collector.integrity.gaps import SeriesGap
+from tests.simulation.power_cut_states import invented
 from tests.simulation.promises.modes import forgotten, pieces_of, wanted_no_more
 from tests.simulation.promises.reader import Reader
 from tests.simulation.promises.resources import Resources
@@ -149,6 +150,21 @@ def test_what_a_power_cut_left_is_mended_by_the_next_start() -> None:
     reader.power_cut([content(rows(0, 3))])
     reader.opened()
     assert "column" in seen(content(rows(0, 3)) + bytes(40) + b"\n", reader=reader)
+
+
+@pytest.mark.parametrize(
+    ("torn", "found"),
+    [
+        (content(rows(0, 3)), []),
+        (b"\xef\xbb\xbf" + content(rows(0, 3)), []),
+        (content(rows(0, 1)) + bytes(len(row(1).text)) + row(2).text, []),
+        (content(rows(0, 1)) + bytes(len(row(1).text) + 1) + row(2).text[1:], [row(2).text[:-1]]),
+        (content(rows(0, 2)), [row(2).text[:-1]]),
+    ],
+    ids=["as it is", "marked", "behind zeros", "its first byte is a zero", "nowhere"],
+)
+def test_a_row_that_is_whole_nowhere_is_invented(torn: bytes, found: list[bytes]) -> None:
+    assert invented(content(rows(0, 3)), [torn, row(1).text]) == found
 
 
 def test_what_was_taken_out_of_a_file_is_held_or_wanted(tmp_path: Path) -> None:
