@@ -86,7 +86,6 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "time": {},
     "chance": {},
     "threads": {
-        "storage.fast_check": "polars reads one text while another is searched; what comes out is the same without",
         "commands.installation": "asks the user's shell tools, once, for a person",
         "logs.background": "a log that hangs must not hold up those who speak into it",
         "monitoring.probes": "a disk may never answer; whoever starts a collector may give other probes",
