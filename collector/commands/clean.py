@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from collector.commands.console import ask, say, show
+from collector.commands.console import ask, complain, say, show
 from collector.commands.options import PLACE, SERIES, Options, with_options
 from collector.core.errors import SettingsError
 from collector.core.text import counted, moment_text
@@ -34,6 +34,8 @@ def clean(
     is removed (exit status 4). A stored row that the exchange has no more and that came back from such a piece is named
     by `check --against-exchange` once the piece is gone.
 
+    Exit status 1: the system did not let a file go; the others are removed.
+
     Examples:
       # what is there?
       collector clean --dry-run
@@ -56,10 +58,13 @@ def clean(
         say("nothing was removed")
         return
     with lock_directory(THIS_DISK, settings.data_dir):
-        removed = remove_leftovers(THIS_DISK, used_up)
-    say(f"{_amount(removed)} removed")
-    if changed := len(used_up) - len(removed):
+        removal = remove_leftovers(THIS_DISK, used_up)
+    say(f"{_amount(removal.removed)} removed")
+    if changed := len(used_up) - len(removal.removed) - len(removal.refused):
         say(f"{counted(changed, 'file')} changed meanwhile and left alone")
+    if removal.refused:
+        complain(f"{path} could not be removed ({why})" for path, why in removal.refused.items())
+        sys.exit(1)
 
 
 def _show(options: Options, used_up: Sequence[Leftover], *, waiting: int) -> None:

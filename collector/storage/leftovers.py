@@ -16,7 +16,8 @@ import attrs
 
 from collector.core.candle import Series
 from collector.machine.disk import Disk
-from collector.storage.files import Files, map_os_errors, target_of
+from collector.machine.own_files import reason
+from collector.storage.files import Files, is_refused, map_os_errors, storage_error, target_of
 
 _LEFTOVER = re.compile(r"(?P<file>.+)\.(?P<kind>cut|set-aside|removed)-[0-9]+(?P<waits>\.pending)?")
 
@@ -42,6 +43,14 @@ class Leftover:
         return (found.st_ino, found.st_size, found.st_mtime_ns) == (self.inode, self.size, self.changed_ns)
 
 
+@attrs.frozen
+class Removal:
+    """What became of pieces that somebody wanted removed; those in neither had changed."""
+
+    removed: list[Leftover] = attrs.field(factory=list)
+    refused: dict[Path, str] = attrs.field(factory=dict)  # which the system does not let go, and why
+
+
 def find_leftovers(disk: Disk, data_dir: Path) -> list[Leftover]:
     """Every piece, by series and name; those that wait too.
 
@@ -61,22 +70,30 @@ def find_leftovers(disk: Disk, data_dir: Path) -> list[Leftover]:
     return sorted(found.values(), key=lambda piece: (piece.series, piece.path))
 
 
-def remove_leftovers(disk: Disk, pieces: Sequence[Leftover]) -> list[Leftover]:
-    """Removes pieces that are used up and unchanged since they were found; returns those.
+def remove_leftovers(disk: Disk, pieces: Sequence[Leftover]) -> Removal:
+    """Removes pieces that are used up and unchanged since they were found.
 
     The caller owns the data directory.
 
     Raises:
-        StorageError: the disk refuses.
+        StorageError: the disk refuses more than one of them.
     """
-    removed = [piece for piece in pieces if not piece.waits and piece.is_unchanged()]
-    for piece in removed:
-        with map_os_errors(piece.path):
+    removal = Removal()
+    for piece in pieces:
+        if piece.waits or not piece.is_unchanged():
+            continue
+        try:
             disk.remove(piece.path)
-    for directory in {piece.path.parent for piece in removed}:
+        except OSError as error:
+            if not is_refused(disk, piece.path, error):
+                raise storage_error(piece.path, error) from error
+            removal.refused[piece.path] = reason(piece.path, error)
+        else:
+            removal.removed.append(piece)
+    for directory in {piece.path.parent for piece in removal.removed}:
         with map_os_errors(directory):
             Files(disk).sync(directory)
-    return removed
+    return removal
 
 
 def _places(disk: Disk, data_dir: Path) -> dict[Path, dict[str, Series]]:

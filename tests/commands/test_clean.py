@@ -1,12 +1,14 @@
 """The command `clean`."""
 
+import errno
 import io
+import os
 from pathlib import Path
 
 import pytest
 
 from collector.core.rows import HEADER
-from collector.machine.disk import THIS_DISK
+from collector.machine.disk import THIS_DISK, Disk
 from collector.settings.settings import Settings
 from collector.storage.ledger import open_ledger
 from tests.commands.command_line import Command, complaints
@@ -112,6 +114,40 @@ def test_what_changes_while_the_question_stands_is_left_alone(
     _, _, err = say(settings, "clean")
     assert complaints(err)[-1] == "1 file changed meanwhile and left alone"
     assert names(settings) == {USED_UP[0], *WAITING, *UNKNOWN}
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.EBUSY])
+def test_a_file_that_the_system_does_not_let_go_keeps_no_other(
+    say: Command, settings: Settings, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """As `chattr +i` has it, or a mount of one file."""
+    kept = settings.data_dir / USED_UP[1]
+    remove = Disk.remove
+
+    def refuse_one(disk: Disk, path: Path | str, within: int | None = None) -> None:
+        if path == kept:
+            raise OSError(error, os.strerror(error), str(path))
+        remove(disk, path, within)
+
+    monkeypatch.setattr(Disk, "remove", refuse_one)
+    status, _, err = say(settings, "clean", "--yes")
+    assert status == 1
+    assert names(settings) == {USED_UP[1], *WAITING, *UNKNOWN}
+    assert f"2 files with {2 * len(HEADER)} bytes removed" in complaints(err)
+    assert f"{kept} could not be removed ({os.strerror(error)}" in complaints(err)[-1]
+
+
+def test_a_disk_that_refuses_everything_ends_it_with_a_sentence(
+    say: Command, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Disk, "remove", refuse)
+    status, _, err = say(settings, "clean", "--yes")
+    assert status == 1
+    assert names(settings) == {*USED_UP, *WAITING, *UNKNOWN}
+    assert "Input/output error" in complaints(err)[-1]
 
 
 def test_pieces_beside_the_target_of_a_link_go_and_links_stay(say: Command, settings: Settings, tmp_path: Path) -> None:
