@@ -20,7 +20,7 @@ from collector.feeder.timestamps import check_times
 from collector.machine.disk import NO_WAIT, Disk
 from collector.machine.file_stat import FileStat
 
-_CHUNK = 1536 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
+_CHUNK = 4 * 1024 * 1024  # so large that a call of polars costs little of it, and small beside what is being loaded
 _TAIL = 4096
 _LONGEST_ROW = 1024  # the exchange's rows have 60 to 150 bytes
 

@@ -16,6 +16,7 @@ import polars as pl
 from collector.feeder.alignment import MOMENT
 from collector.feeder.arrow_ipc import layout
 from collector.feeder.columns import Columns, to_dataframe
+from collector.machine.workers import PAIR
 
 _WIDTH = 8  # bytes of a time
 
@@ -54,11 +55,16 @@ def side_by_side(series: Iterable[tuple[str, Sequence[Columns]]], column: str) -
 
     The series are taken one by one. Of each are kept the numbers, and its times where no other has them.
     """
+
+    def copied(one: tuple[str, Sequence[Columns]]) -> tuple[Sequence[Columns], pl.Series]:
+        name, blocks = one
+        return blocks, to_dataframe(blocks, [column]).to_series().alias(name)
+
     stretches = [_Times(b"")]
     kept: list[tuple[pl.Series, _Times, int]] = []
-    for name, blocks in series:
+    for blocks, numbers in PAIR.each(copied, series):  # most of a copy's time the system takes to find memory for it
         stretch, place = _shared([block.times for block in blocks], stretches)
-        kept.append((to_dataframe(blocks, [column]).to_series().alias(name), stretch, place))
+        kept.append((numbers, stretch, place))
     every = _union(stretches)
     places = {stretch: every.place_of(stretch) for stretch in stretches}
     nulls = pl.repeat(None, len(every), dtype=pl.Float64, eager=True)
