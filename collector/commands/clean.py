@@ -12,7 +12,7 @@ from collector.core.errors import SettingsError
 from collector.core.text import counted, moment_text
 from collector.machine.disk import THIS_DISK
 from collector.storage.data_directory import lock_directory, refuse_another_category, refuse_if_absent
-from collector.storage.leftovers import Leftover, find_leftovers, remove_leftovers
+from collector.storage.leftovers import Leftover, Removal, find_leftovers, remove_leftovers
 
 _WHAT = {
     "cut": "what followed a bad row; its sound rows are stored again",
@@ -59,12 +59,7 @@ def clean(
         return
     with lock_directory(THIS_DISK, settings.data_dir):
         removal = remove_leftovers(THIS_DISK, used_up)
-    say(f"{_amount(removal.removed)} removed")
-    if changed := len(used_up) - len(removal.removed) - len(removal.refused):
-        say(f"{counted(changed, 'file')} changed meanwhile and left alone")
-    if removal.refused:
-        complain(f"{path} could not be removed ({why})" for path, why in removal.refused.items())
-        sys.exit(1)
+    _tell(removal, changed=len(used_up) - len(removal.removed) - len(removal.refused))
 
 
 def _show(options: Options, used_up: Sequence[Leftover], *, waiting: int) -> None:
@@ -79,6 +74,16 @@ def _show(options: Options, used_up: Sequence[Leftover], *, waiting: int) -> Non
         say(f"nothing is set aside in {options.settings.data_dir.absolute()}")
     if waiting:
         say(f"{counted(waiting, 'piece')} with rows that are still to be stored (.pending): not touched")
+
+
+def _tell(removal: Removal, *, changed: int) -> None:
+    """Say what is gone, and end with status 1 if the system refused any."""
+    say(f"{_amount(removal.removed)} removed")
+    if changed:
+        say(f"{counted(changed, 'file')} changed meanwhile and left alone")
+    if removal.refused:
+        complain(f"{path} could not be removed ({why})" for path, why in removal.refused.items())
+        sys.exit(1)
 
 
 def _amount(pieces: Sequence[Leftover]) -> str:
