@@ -1,7 +1,8 @@
 """The command line: all commands, and what becomes of the errors that end one.
 
-Each command has a module of its own, and only the one that is asked for is loaded: all of them take a second. Commands
-translate between a person and the service; collecting is the service's. CONTRIBUTING.md has the steps to a new one.
+Each command has a module of its own, and only the one that is asked for is loaded: all together take half a second
+more. Commands translate between a person and the service; collecting is the service's. CONTRIBUTING.md has the steps to
+a new one.
 """
 
 import os
