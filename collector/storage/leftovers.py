@@ -76,7 +76,7 @@ def remove_leftovers(disk: Disk, pieces: Sequence[Leftover]) -> Removal:
     The caller owns the data directory.
 
     Raises:
-        StorageError: the disk refuses more than one of them.
+        StorageError: the disk fails, or takes no change at all.
     """
     removal = Removal()
     for piece in pieces:

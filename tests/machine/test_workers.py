@@ -11,6 +11,16 @@ from polars.exceptions import PanicException
 from collector.machine.workers import Workers
 
 
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more threads can be had."""
+
+    def no_more(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", no_more)
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 7])
 def test_items_come_in_the_order_of_the_parts(at_once: int) -> None:
     parts = [[1, 2], [], [3], [4, 5, 6]]
@@ -56,11 +66,8 @@ def test_closing_ends_the_work() -> None:
     assert not any(thread.name == "worker" for thread in enumerate_threads())
 
 
-def test_work_is_done_inline_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_more(_: Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(Thread, "start", no_more)
+@pytest.mark.usefixtures("no_threads")
+def test_work_is_done_inline_without_threads() -> None:
     assert list(Workers(4).chained([[1], [2, 3]])) == [1, 2, 3]
 
 
@@ -115,9 +122,6 @@ def test_who_stops_asking_ends_the_work_on_items() -> None:
     assert not any(thread.name == "worker" for thread in enumerate_threads())
 
 
-def test_each_item_is_worked_on_inline_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_more(_: Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(Thread, "start", no_more)
+@pytest.mark.usefixtures("no_threads")
+def test_each_item_is_worked_on_inline_without_threads() -> None:
     assert list(Workers(2).each(lambda _: current_thread() is main_thread(), range(5))) == [True] * 5
